@@ -3,13 +3,14 @@
     python benchmarks/coco_size.py eval  --folder /tmp/coco_size
     python benchmarks/coco_size.py train --folder /tmp/coco_size --checkout OLDER --checkout .
     python benchmarks/coco_size.py score --folder /tmp/coco_size --checkout OLDER --checkout .
+    python benchmarks/coco_size.py analyze --folder /tmp/coco_size --checkout OLDER --checkout .
 
 ``eval`` is ``harness eval --engine fake`` on as many images and objects as val2017 has: no network
 is computed, what is measured is everything around it. ``train`` is ``harness train --dry-run`` on
 as many as train2017 has, with the embedded network. ``score`` is ``harness score`` of DETECTIONS
-boxes and masks in each image of val2017's number, a third of them near an object. The data are
-generated once below ``--folder``; all images are links to a few grey ones. Every ``--checkout`` is
-measured in turn.
+boxes and masks in each image of val2017's number, a third of them near an object, and ``analyze``
+is ``harness analyze`` of the same. The data are generated once below ``--folder``; all images are
+links to a few grey ones. Every ``--checkout`` is measured in turn.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from benchmarks.pairs import keep
 HEIGHT, WIDTH, CATEGORIES = 480, 640, 80
 
 #: Images and objects of val2017 and train2017.
-SIZES = {"eval": (5_000, 36_781), "train": (118_287, 860_001), "score": (5_000, 36_781)}
+VAL, TRAIN = (5_000, 36_781), (118_287, 860_001)
+SIZES = {"eval": VAL, "train": TRAIN, "score": VAL, "analyze": VAL}
 
 #: Detections an image, and the share of them that are an object, moved by a twentieth of its size.
 DETECTIONS, NEAR = 60, 0.35
@@ -170,9 +172,9 @@ def words_of(kind: str, data: Path, output: Path) -> list[str]:
     if kind == "eval":
         words = ["eval", "--engine", "fake", "--model", "R_50_FPN_3x", "--output", str(output)]
         return [*words, "--annotations", annotations, "--images", images]
-    if kind == "score":
+    if kind in ("score", "analyze"):
         return [
-            "score",
+            kind,
             "--predictions",
             str(data / "predictions.json"),
             "--annotations",
@@ -220,7 +222,7 @@ def main() -> None:
     same = "train" if asked.kind == "train" else "eval"
     data = (asked.folder / f"{same}-{images}-{objects}").absolute()
     generate(data, images, objects)
-    if asked.kind == "score":
+    if asked.kind in ("score", "analyze"):
         predict(data)
     spent: dict[str, list[Spent]] = {str(one): [] for one in checkouts}
     for _ in range(asked.repeats):
