@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-#: Name of the package, and of its library of operators.
-PACKAGE, LIBRARY = "torchvision", "_C"
+#: Name of the package, and of its library of operators, which has another one since 0.29.
+PACKAGE, LIBRARIES = "torchvision", ("_C", "_C_stable")
 
 #: Up to how many numbers of boxes torchvision suppresses all groups in one call, on a CPU and
 #: elsewhere (``torchvision.ops.boxes.batched_nms``). Detectron2 calls it, so its choice counts.
@@ -57,7 +57,10 @@ def _library() -> Path | None:
     spec = find_spec(PACKAGE)
     folders = (spec and spec.submodule_search_locations) or ()
     candidates = (
-        Path(folder) / f"{LIBRARY}{suffix}" for folder in folders for suffix in EXTENSION_SUFFIXES
+        Path(folder) / f"{name}{suffix}"
+        for folder in folders
+        for name in LIBRARIES
+        for suffix in EXTENSION_SUFFIXES
     )
     return next((path for path in candidates if path.is_file()), None)
 
