@@ -271,7 +271,7 @@ class ShareRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingOptions:
-    """How long speed is measured: of a run, or of each cell of a sweep."""
+    """How long speed is measured."""
 
     group: ClassVar[str] = "the measurement"
 
@@ -280,6 +280,22 @@ class TimingOptions:
     min_duration_s: float = setting(
         10.0,
         help="repeat passes until this much time was measured",
+        unit="seconds",
+        metavar="SECONDS",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTimingOptions(TimingOptions):
+    """The same of a cell of a sweep: many are timed, each in turn with the same reference.
+
+    A ratio of neighbours needs less time than a speed that is kept as a reference.
+    """
+
+    min_duration_s: float = setting(
+        3.0,
+        help="repeat passes of each cell until this much time was measured",
         unit="seconds",
         metavar="SECONDS",
         minimum=0,
@@ -352,7 +368,7 @@ class SweepRequest:
     ap_tolerance: float = setting(
         0.1, help="AP that a recommended combination may cost", unit="points", minimum=0
     )
-    timing: TimingOptions = part(TimingOptions)
+    timing: TimingOptions = part(CellTimingOptions)
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
     resume: bool = setting(
         False, help="continue an unfinished sweep with the cells that are missing", kept=False

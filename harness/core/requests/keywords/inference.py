@@ -213,12 +213,25 @@ class SweepAxesKeys(TypedDict, total=False):
     """Images computed at once (default: 1,4 on a CPU, 1,2,4,8,16 on a GPU)."""
 
 
+class CellTimingOptionsKeys(TypedDict, total=False):
+    """Keywords of `CellTimingOptions`."""
+
+    warmup: int
+    """Images inferred before timing begins (default: 5)."""
+
+    repeats: int
+    """Least number of passes over the images (default: 3)."""
+
+    min_duration_s: float
+    """Repeat passes of each cell until this much time was measured (in seconds; default: 3)."""
+
+
 class SweepSettings(
     ModelSpecKeys,
     DataSpecKeys,
     RecipeOverridesKeys,
     SweepAxesKeys,
-    TimingOptionsKeys,
+    CellTimingOptionsKeys,
     total=False,
 ):
     """Keywords of `sweep`, those of `SweepRequest`."""
