@@ -131,8 +131,9 @@ def _has_keypoints(answer: Detections, expected: Expected, rows: Sequence[int]) 
     for row, found in zip(rows, answer.keypoints, strict=True):
         one = Heated(expected.heat[row], expected.resized[row])
         true = located(one.heat[None], one.box[None])[0].numpy()  # (K, 3)
-        apart = np.abs(found[:, :2] / (across, down) - true[:, :2]).max(axis=1)
-        elsewhere = apart > SAME_PX + expected.box_off
+        apart = np.abs(found[:, :2] / (across, down) - true[:, :2])
+        allowed = SAME_PX + expected.box_off / np.array((across, down))
+        elsewhere = (apart > allowed).any(axis=1)
         if elsewhere.any() and bool((_lead(one, found / (across, down, 1))[elsewhere] > off).any()):
             return False
         share = np.abs(found[:, 2] - true[:, 2]) / np.maximum(true[:, 2], 1e-30)
