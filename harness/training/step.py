@@ -140,12 +140,17 @@ class Trainer:
             self.model = DistributedDataParallel(self.model, broadcast_buffers=False)
         self._statistics = Statistics(self.network)
 
-    def remember_statistics(self) -> None:
+    def begin_iteration(self) -> None:
         """Keep what a forward pass changes, before it is one of the next iteration."""
         self._statistics.remember()
 
+    def finish_iteration(self) -> None:
+        """Let what the forward passes changed be part of the state after ``iteration``."""
+        self._statistics.forget()
+        self.is_whole = True
+
     def forget_iteration(self) -> bool:
-        """Bring back the state after ``iteration``, when the next one failed.
+        """Bring back the state after ``iteration``, when the next one or what is between failed.
 
         Returns:
             Whether it is that state: not where a step of the optimiser was begun.
@@ -166,19 +171,25 @@ class Statistics:
             if isinstance(module, BatchNorm) and module.weight.requires_grad
             for buffer in module.buffers(recurse=False)
         ]
-        self.remember()
+        self._kept: tuple[float | None, list[Tensor]] | None = None
 
     @torch.no_grad()
     def remember(self) -> None:
         """Keep them as they are."""
-        self._positives = mean_positives_of(self._network)
-        self._kept = [one.clone() for one in self._buffers]
+        self._kept = mean_positives_of(self._network), [one.clone() for one in self._buffers]
+
+    def forget(self) -> None:
+        """Keep nothing: what they are now is what they are to be."""
+        self._kept = None
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Bring back what was kept."""
-        remember_mean_positives(self._network, self._positives)
-        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+        """Bring back what is kept; nothing is between two iterations."""
+        if self._kept is None:
+            return
+        positives, buffers = self._kept
+        remember_mean_positives(self._network, positives)
+        for kept, buffer in zip(buffers, self._buffers, strict=True):
             buffer.copy_(kept)
 
 
@@ -195,7 +206,7 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
     Raises:
         RunFailedError: A loss is not finite. The weights are those of the last iteration.
     """
-    trainer.remember_statistics()
+    trainer.begin_iteration()
     set_rate(trainer.optimiser, trainer.schedule.rate_at(trainer.iteration))
     trainer.optimiser.zero_grad(set_to_none=True)
     logged: dict[str, Tensor] = {}
@@ -219,7 +230,7 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
     trainer.iteration += 1
     if trainer.average is not None:
         trainer.average.update(trainer.network)
-    trainer.is_whole = True
+    trainer.finish_iteration()
     return logged
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from harness.core.requests.training import TrainRequest
 from harness.core.run_files import CHECKPOINTS
 from harness.core.settings import identity_defaults, replaced
 from harness.nn.fpn import FPN
+from harness.training import run
 from harness.training.checkpoints import checkpoints
 from harness.training.group import train_in_processes
 from harness.training.notes import read_notes
 from harness.training.optimizer import MovingAverage
 from harness.training.processes import World
-from harness.training.run import _smaller, run_training
+from harness.training.run import _smaller, run_training, training_batches
 from harness.training.setup import Setup
 from harness.training.weight_files import WEIGHTS_LAST
 from harness.zoo.architectures import tiny
@@ -129,6 +131,40 @@ def test_a_training_goes_on_as_if_nothing_had_failed(
             trained(setup_at(tmp_path / "broken", name, ema=0.9))
     found = trained(setup_at(tmp_path / "broken", name, ema=0.9, resume=True))
     assert found.keys() == expected.keys()
+    for key, value in found.items():
+        np.testing.assert_array_equal(value, expected[key], err_msg=key)
+
+
+def without_a_third_batch(*words: Any, **settings: Any) -> Iterator[Any]:
+    yield from islice(training_batches(*words, **settings), 2)
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["retinanet", pytest.param("scratch_mask_rcnn_R_50_FPN_SyncBN", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("place", ["training_batches", "_book", "_losses_of"])
+def test_a_finished_iteration_is_kept_whole_when_what_follows_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+) -> None:
+    """Also what its forward passes left in the network, which no failed one has changed."""
+    changes = {"eval_every": 2} if place == "_losses_of" else {}
+    expected = trained(setup_at(tmp_path / "whole", name, **changes))
+    plain = getattr(run, place)
+
+    def lacking(loop: Any, *words: Any) -> Any:
+        if place == "_losses_of" or loop.trainer.iteration == 2:
+            raise MemoryError
+        return plain(loop, *words)
+
+    failing = without_a_third_batch if place == "training_batches" else lacking
+    with monkeypatch.context() as there:
+        there.setattr(run, place, failing)
+        with pytest.raises(RunFailedError, match="out of memory"):
+            trained(setup_at(tmp_path / "broken", name, **changes))
+    assert saved(tmp_path / "broken") == ["iteration-0000002"]
+    found = trained(setup_at(tmp_path / "broken", name, resume=True, **changes))
     for key, value in found.items():
         np.testing.assert_array_equal(value, expected[key], err_msg=key)
 
