@@ -55,7 +55,9 @@ class FrozenBatchNorm(nn.Module):
 class BatchNorm(nn.Module):
     """BatchNorm that a training updates; its statistics are those of all processes together.
 
-    In a frozen layer, whose weights ask for no gradient, the running statistics stay as they are.
+    In a frozen layer, whose weights ask for no gradient, the running statistics stay as they are;
+    and where nothing is learned, as when losses of validation images are measured, in one process
+    while the others wait.
     """
 
     running_mean: Tensor
@@ -70,8 +72,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W) normalised: in training by its own statistics, else by the kept."""
-        live = self.training and self.weight.requires_grad
+        """Return (B, C, H, W) normalised: by its own statistics to learn, else by the kept ones."""
+        live = self.training and self.weight.requires_grad and torch.is_grad_enabled()
         kept = (self.running_mean, self.running_var)
         if live and torch.distributed.is_available() and torch.distributed.is_initialized():
             return self._over_all_processes(x)

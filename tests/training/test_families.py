@@ -14,10 +14,12 @@ from harness.core.architecture import Architecture
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import replaced
 from harness.engines.native import open_native
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.fpn import FPN
 from harness.training.dry_run import stand_in_data
+from harness.training.group import train_in_processes
 from harness.training.log import read_log
 from harness.training.plan import Schedule
 from harness.training.processes import World
@@ -171,3 +173,28 @@ def test_memory_that_runs_out_in_a_training_is_told_with_what_needs_less(
         trained(setup)
     assert "\n" not in caught.value.message
     assert "--accumulate 2" in str(caught.value.hint)
+
+
+@pytest.mark.slow
+def test_an_evaluation_changes_nothing_of_a_training_whose_network_has_batch_norm(
+    tmp_path: Path,
+) -> None:
+    found = {}
+    for every in (None, 1):
+        folder = tmp_path / f"every {every}"
+        folder.mkdir()
+        setup = setup_of(NETWORKS["scratch_mask_rcnn_R_50_FPN_SyncBN"], folder, "fp32")
+        config = replaced(setup.config, eval_every=every, deterministic=True)
+        found[every] = trained(replace(setup, config=config))
+    torch.use_deterministic_algorithms(False)
+    for key, value in found[None].items():
+        np.testing.assert_array_equal(value, found[1][key], err_msg=key)
+
+
+@pytest.mark.slow
+def test_batch_norm_of_two_processes_waits_for_none_in_an_evaluation(tmp_path: Path) -> None:
+    setup = setup_of(NETWORKS["scratch_mask_rcnn_R_50_FPN_SyncBN"], tmp_path, "fp32")
+    config = replaced(setup.config, eval_every=2, processes=2, device="cpu")
+    train_in_processes(replace(setup, config=config), 2, progress=Silent, evaluate=AlwaysOne())
+    lines = [line for line in read_log(tmp_path) if "validation/total_loss" in line]
+    assert [line["iteration"] for line in lines] == [2, ITERATIONS]
