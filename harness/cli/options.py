@@ -137,13 +137,29 @@ def _default(one: Setting) -> Any:
     return default_places()[one.place]
 
 
+def _reader(one: Setting) -> Any:
+    """What argparse makes the value of a word with."""
+    return _path if one.item is Path else one.item
+
+
+def _path(word: str) -> Path:
+    """A path. An empty word, as of a variable of the shell that is not set, is none.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty; ``Path`` would make it the working folder.
+    """
+    if not word:
+        raise argparse.ArgumentTypeError("must name a file or folder, got an empty text")
+    return Path(word)
+
+
 def _add_positional(parser: argparse.ArgumentParser, one: Setting) -> None:
     # None of them is needed by argparse: a file may give it.
     parser.add_argument(
         one.name,
         action=Needed if one.required else "store",
         nargs="*" if one.many else "?",
-        type=one.item,
+        type=_reader(one),
         choices=one.choices or None,
         metavar=one.metavar,
         help=_escaped(one.description),
@@ -159,7 +175,7 @@ def _add_option(group: argparse._ArgumentGroup, one: Setting, places: Mapping[st
     if one.item is bool and not one.many:
         _add_switch(group, one)
         return
-    details: dict[str, Any] = {"type": one.item}
+    details: dict[str, Any] = {"type": _reader(one)}
     if one.many and one.spaced:
         details["nargs"] = "+"
     elif one.many:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from harness.core.errors import UsageError
 from harness.files.failures import is_refusal, unwritable
 
 
@@ -48,6 +49,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_file_name(path: Path) -> None:
+    """Check that a file can have this name; a file beside it would have none otherwise.
+
+    Raises:
+        UsageError: It can only be a folder: ``.``, ``..``, ``/``, or what an empty text comes to.
+    """
+    if path.name in ("", ".."):
+        raise UsageError(
+            f"cannot write {path}: it is a folder, not a file", hint="name the file to write"
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -105,7 +118,12 @@ def temporary_path(path: Path, *, ending: str = "") -> Path:
 
 
 def named_after_process(path: Path, *, ending: str = "") -> Path:
-    """Return the name alone, as of ``temporary_path``; nothing is removed."""
+    """Return the name alone, as of ``temporary_path``; nothing is removed.
+
+    Raises:
+        UsageError: ``path`` can only be a folder.
+    """
+    require_file_name(path)
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp{ending}")
 
 

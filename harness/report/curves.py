@@ -7,7 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from harness.core.errors import UsageError
 from harness.core.tasks import MAIN_METRICS
+from harness.files.atomic import replacing
 
 Lines = Sequence[Mapping[str, Any]]
 
@@ -224,13 +226,24 @@ def draw_runs(runs: Sequence[RunPoint], path: Path) -> bool:
 
     Args:
         runs: Runs of the same images.
-        path: A PNG.
+        path: Its ending is the format; a PNG where it has none.
+
+    Raises:
+        UsageError: matplotlib writes no such format, or nothing may be written there.
+        OSError: The disk is full, or fails; it names ``path``.
     """
     try:
         figure = runs_figure(runs)
     except ImportError:
         return False
-    figure.savefig(path)
+    form = path.suffix[1:].lower() or "png"
+    if form not in (formats := figure.canvas.get_supported_filetypes()):
+        raise UsageError(
+            f"cannot write {path}: no plot is written as .{form}",
+            hint=f"let it end in .png, or in one of: {', '.join(sorted(formats))}",
+        )
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=form)
     return True
 
 

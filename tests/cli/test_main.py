@@ -16,7 +16,9 @@ from harness import __version__
 from harness.__main__ import SPIN_COUNT, share_cores
 from harness.cli import data, submit, weights
 from harness.cli.main import COMMANDS, _nested, parser_for, run
+from harness.core.errors import UsageError
 from harness.files.layout import LOCK_NAME, find_lock
+from harness.workflows.comparison.images import write_page
 
 
 @pytest.mark.parametrize(
@@ -301,3 +303,33 @@ def test_a_usage_line_has_brackets_around_what_may_be_left_out_and_nothing_else(
             assert re.search(rf"\[{re.escape(name)}[ \]]", usage), (usage, name)
         elif not (one.item is bool and not one.many):
             assert f"[{name}" in usage or any(f"[{other}" in usage for other in one.aliases), usage
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["compare", "first", "second", "--html="],
+        ["eval", "--output="],
+        ["eval", "--annotations=", "--images="],
+        ["data", "check", ""],
+        ["data", "subset", "in.json", "--output="],
+        ["weights", "seeded", "--model", "tiny", "--output="],
+        ["nightly", "--results="],
+    ],
+)
+def test_an_empty_word_is_not_the_working_folder(
+    argv: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(argv) == 2
+    assert "must name a file or folder, got an empty text" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("page", [".", "..", "/"])
+def test_a_page_that_can_only_be_a_folder_is_refused(page: str) -> None:
+    with pytest.raises(UsageError, match="is a folder, not a file"):
+        write_page(None, Path(), Path(), Path(page), threshold=0.5, progress=None)  # type: ignore[arg-type]

@@ -66,3 +66,13 @@ def test_a_folder_of_many_files_is_not_listed_at_every_write(tmp_path: Path) -> 
             look(tmp_path)
         spent.append(time.process_time() - begun)
     assert spent[1] < spent[0] / 3
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "", "a/.."])
+def test_what_can_only_be_a_folder_is_refused_as_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is a folder, not a file"):
+        write_text(Path(name), "text")
+    assert not list(tmp_path.iterdir())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.report.curves import COSTS, RunPoint, runs_figure
+from harness.core.errors import UsageError
+from harness.report.curves import COSTS, RunPoint, draw_runs, runs_figure
 
 METRICS = {"bbox/AP": 30.0, "segm/AP": 20.0}
 
@@ -22,3 +25,16 @@ def test_every_cost_has_a_panel() -> None:
     texts = {text.get_text() for text in figure.legends[0].get_texts()}
     # The run that only has a size is named as well.
     assert texts == {f"{run}: {ap} AP" for run in ("heavy", "light") for ap in ("box", "mask")}
+
+
+def test_a_plot_has_the_name_it_was_given_and_another_format_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the packages of the extra plots")
+    runs = [RunPoint("a", METRICS, 0.05, 10_000_000, None, None)]
+    begins = {"new/plot.png": b"\x89PNG", "plot": b"\x89PNG", "plot.svg": b"<?xml"}
+    for name, begin in begins.items():
+        assert draw_runs(runs, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begin)
+    for name, problem in {"plot.xyz": "written as .xyz", ".": "is a folder, not a file"}.items():
+        with pytest.raises(UsageError, match=problem):
+            draw_runs(runs, Path(name))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["new", "plot", "plot.svg"]

@@ -14,7 +14,7 @@ from harness.core.run_files import PREDICTIONS
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
-from harness.files.atomic import write_text
+from harness.files.atomic import require_file_name, write_text
 from harness.files.failures import disk_errors
 from harness.report.page import comparison_page
 from harness.visualization.canvas import paint
@@ -89,7 +89,12 @@ def write_page(
     threshold: float,
     progress: Progress,
 ) -> None:
-    """The comparison as a page, and beside it a folder of the images that changed most."""
+    """The comparison as a page, and beside it a folder of the images that changed most.
+
+    Raises:
+        UsageError: The page cannot be written there.
+    """
+    require_file_name(page)
     folder = page.with_name(f"{page.stem}-pictures")
     drawn = draw_changed(comparison, first, second, folder, threshold=threshold, progress=progress)
     pictures = {image: f"{folder.name}/{name}" for image, name in drawn.items()}
