@@ -25,7 +25,7 @@ from harness.files.environment import peak_process_bytes
 from harness.files.failures import lacks_memory, reason_of
 from harness.measure.curve_band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
-from harness.training.checkpoints import CheckpointClock, resume, save, write_weights
+from harness.training.checkpoints import CheckpointClock, checkpoints, resume, save, write_weights
 from harness.training.log import CHOSEN_BY, Best, TrainingLog, selection_metric
 from harness.training.notes import Notes
 from harness.training.order import Draw, batches
@@ -214,6 +214,7 @@ def _evaluate_and_save(loop: _Loop) -> None:
     except HarnessError:
         if trainer.world.is_first and not saved.is_saved(iteration):
             save(loop.setup.folder / CHECKPOINTS, trainer, loop.setup.identity, asdict(best))
+            saved.saved(iteration)
         raise
     best.evaluated = iteration
     # Before the first iteration there is nothing that starting again would lose.
@@ -376,7 +377,7 @@ def _save(loop: _Loop, *, when: bool) -> None:
 
 @contextmanager
 def _keeping(loop: _Loop) -> Iterator[None]:
-    """Save the last finished iteration where the block fails by no error of harness.
+    """Save the last finished iteration where the block fails and has not saved it.
 
     Raises:
         RunFailedError: Memory ran out; with the settings that need less.
@@ -384,10 +385,8 @@ def _keeping(loop: _Loop) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, HarnessError):
-            raise  # what is to be saved with it was saved
         _save_finished(loop)
-        if not lacks_memory(error):
+        if isinstance(error, HarnessError) or not lacks_memory(error):
             raise
         raise _out_of_memory(loop, error) from error
 
@@ -421,7 +420,7 @@ def _out_of_memory(loop: _Loop, error: Exception) -> RunFailedError:
     return RunFailedError(
         f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with "
         f"{counted(size, 'image')} at once: {said}",
-        hint=_smaller(size, parts, continued=trainer.iteration > 0),
+        hint=_smaller(size, parts, continued=bool(checkpoints(loop.setup.folder / CHECKPOINTS))),
     )
 
 
@@ -431,7 +430,7 @@ def _smaller(size: int, parts: int, *, continued: bool) -> str:
     Args:
         size: Images that a process computes at once.
         parts: Parts of its batch.
-        continued: Whether there are iterations to continue from.
+        continued: Whether there is a checkpoint to continue from.
     """
     if size == 1:
         return "one image takes more: begin again with a smaller --short-edge, or --precision bf16"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.core.errors import AnotherRunError, RunFailedError
+from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.training import TrainRequest
 from harness.core.run_files import CHECKPOINTS
@@ -169,9 +169,10 @@ def test_a_finished_iteration_is_kept_whole_when_what_follows_it_fails(
         np.testing.assert_array_equal(value, expected[key], err_msg=key)
 
 
+@pytest.mark.parametrize("every", [1, None])
 @pytest.mark.parametrize("where", ["step", "average"])
 def test_a_step_that_was_begun_is_not_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, every: int | None
 ) -> None:
     owner: Any = torch.optim.SGD if where == "step" else MovingAverage
     name = "step" if where == "step" else "update"
@@ -185,9 +186,26 @@ def test_a_step_that_was_begun_is_not_saved(
         return plain(*words, **settings)
 
     monkeypatch.setattr(owner, name, half)
-    with pytest.raises(RunFailedError, match="out of memory"):
-        trained(setup_at(tmp_path, ema=0.9, checkpoint_every=1))
-    assert saved(tmp_path) == ["iteration-0000001", "iteration-0000002"]
+    with pytest.raises(RunFailedError, match="out of memory") as caught:
+        trained(setup_at(tmp_path, ema=0.9, checkpoint_every=every))
+    kept = ["iteration-0000001", "iteration-0000002"] if every else []
+    assert saved(tmp_path) == kept
+    assert ("may be continued" in str(caught.value.hint)) == bool(kept)
+
+
+def test_an_image_that_cannot_be_read_costs_no_finished_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches(*words: Any, **settings: Any) -> Iterator[Any]:
+        yield from islice(training_batches(*words, **settings), 2)
+        raise IntegrityError("photo.jpg is damaged")
+
+    monkeypatch.setattr(run, "training_batches", batches)
+    progress = Spoken()
+    with pytest.raises(IntegrityError, match="photo"):
+        trained(setup_at(tmp_path), progress)
+    assert saved(tmp_path) == ["iteration-0000002"]
+    assert "the checkpoint of iteration 2 is kept" in progress.said
 
 
 def test_nothing_is_saved_before_the_first_iteration(
