@@ -23,6 +23,10 @@ Neck = Literal["fpn", "c4", "dc5"]
 Four = tuple[float, float, float, float]
 ChannelOrder = Literal["BGR", "RGB"]
 
+#: Longest edge that images may be resized to, px: what asks for or states more is a mistake, or
+#: damaged, or made to fill the memory. Chosen: no network is trained on images of half of it.
+LONGEST_EDGE_PX = 20_000
+
 #: What finds objects: heads on proposed regions, or one dense head on every cell of the pyramid;
 #: or nothing does, and the proposals are the result.
 Detector = Literal["rcnn", "dense", "rpn"]

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.core.architecture import LONGEST_EDGE_PX
 from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.run_files import RUN
 from harness.files.json import read
 from harness.files.safetensors_header import statement_text
-
-#: Longest edge in pixels that a file may state images are resized to: beyond that it is damaged, or
-#: made to fill the memory. Chosen: no network is trained on images of half of it.
-LONGEST_EDGE_PX = 20_000
 
 #: Annotations that a training names there: of boxes and masks, and of every pixel.
 DETECTION, PANOPTIC = "detection", "panoptic"

@@ -111,16 +111,20 @@ def run_training(
     """
     trainer, initial = build_trainer(setup, device, world)
     best = Best()
-    if setup.config.resume:
+    folder = setup.folder / CHECKPOINTS
+    begun = bool(checkpoints(folder)) or (setup.folder / WEIGHTS_BEST).exists()
+    continues = setup.config.resume and begun
+    if continues:
         notice = progress.notice if world.is_first else _silent
-        folder = setup.folder / CHECKPOINTS
         facts = resume(folder, trainer, setup.identity, notice=notice, notes=trainer.notes)
         _require_one_iteration(trainer)
         best = restored(setup.folder, trainer, Best(**facts), notice)
     notes = Notes(setup.folder, progress.notice)
     if world.is_first:
+        if setup.config.resume and not continues:  # it was killed before its first one
+            progress.notice(f"no checkpoint in {folder} yet: the training begins again")
         sentence = f"continuing at iteration {trainer.iteration}"
-        progress.notice(sentence if setup.config.resume else initial.sentence)
+        progress.notice(sentence if continues else initial.sentence)
         notes.report(trainer.notes)
     stop = Stop(setup.checkpoint_signals)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:

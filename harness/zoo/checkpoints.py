@@ -17,8 +17,8 @@ from harness.zoo.lock import find_artefact
 from harness.zoo.proof import expected_of, mismatches, prove
 from harness.zoo.weights import files_of, require_known_ending
 
-#: Of each file of some weights: inode, size in bytes, time of modification in nanoseconds.
-WeightsState = tuple[tuple[int, int, int], ...]
+#: Of each file of some weights: size in bytes, time of modification in nanoseconds.
+WeightsState = tuple[tuple[int, int], ...]
 
 #: Weights that come with the package.
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -127,8 +127,8 @@ def weights_state(path: Path) -> WeightsState:
         path: The file or the index.
 
     Returns:
-        For each file inode, size in bytes, and time of modification in nanoseconds; zeros for one
-        that is not there.
+        For each file its size in bytes and time of modification in nanoseconds; zeros for one that
+        is not there. No inode, which network file systems may change.
     """
     return tuple(_file_state(one) for one in files_of(path))
 
@@ -169,12 +169,12 @@ def unchanging(path: Path) -> Iterator[None]:
     require_state(path, before)
 
 
-def _file_state(path: Path) -> tuple[int, int, int]:
+def _file_state(path: Path) -> tuple[int, int]:
     try:
         facts = path.stat()
     except OSError:
-        return 0, 0, 0
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _digest_of_all(path: Path) -> str:

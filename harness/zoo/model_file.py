@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.core.architecture import Architecture
+from harness.core.architecture import LONGEST_EDGE_PX, Architecture
 from harness.core.dataset import Category
 from harness.core.engine import EngineName
 from harness.core.errors import IntegrityError
@@ -15,7 +15,7 @@ from harness.core.model import Lock, ModelEntry
 from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
-from harness.data.trained_weights import LONGEST_EDGE_PX, is_edge, short_edge_learned
+from harness.data.trained_weights import is_edge, short_edge_learned
 from harness.zoo.checkpoints import (
     WeightsState,
     find_checkpoint,

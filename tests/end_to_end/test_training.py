@@ -96,6 +96,16 @@ def test_a_training_leaves_weights_logs_and_a_record(
     assert [line["iteration"] for line in lines] == [2, 4, 4]
     assert lines[-1]["validation/total_loss"] > 0
     assert len(list((run / "evaluations").glob("iteration-*/record.json"))) == 2
+    for changed in (
+        {},
+        {"sha256": {"predictions.json": "0" * 64}},  # of the evaluation, in earlier records
+    ):
+        (run / "record.json").write_text(json.dumps({**record, **changed}), encoding="utf-8")
+        (run / "SHA256SUMS").unlink(missing_ok=True)
+        refused = harness("train", *on_small_twice, *short, "--output", "run", "--resume")
+        assert refused.code == 2, refused.err
+        assert "the run in run is finished" in refused.err
+        assert "damaged" not in refused.err
     # What was trained can be used like any checkpoint.
     again = harness(
         "eval", "--weights", run / "model_last.safetensors", *on_small_twice_eval(on_small_twice)
@@ -341,14 +351,22 @@ def test_an_image_that_cannot_be_read_any_more_says_how_to_continue(
     harness: Callable[..., Answer], project: Path, small_coco: Path, on_small_twice: list[str]
 ) -> None:
     shutil.copytree(small_coco / "images", project / "images")
-    for image in (project / "images").iterdir():
-        image.write_bytes(image.read_bytes()[:100])
+    whole = {image: image.read_bytes() for image in (project / "images").iterdir()}
+    for image, content in whole.items():
+        image.write_bytes(content[:100])
     quick = [*on_small_twice, "--no-pictures"]
     words = [*quick, "--train-images", "images", "--output", "run"]
     answer = harness("train", *words)
     assert answer.code == 4, answer.err
     assert "cannot be decoded" in answer.err
     assert "start it again with: " in answer.err
+    for image, content in whole.items():
+        image.write_bytes(content)
+    answer = harness("train", *words, "--resume")  # as a script does that always says so
+    assert answer.code == 0, answer.err
+    assert "no checkpoint in run/checkpoints yet: the training begins again" in answer.err
+    for image, content in whole.items():
+        image.write_bytes(content[:100])
     words = [*quick, "--val-images", "images", "--eval-every", "1", "--output", "other"]
     answer = harness("train", *words)
     assert answer.code == 4, answer.err

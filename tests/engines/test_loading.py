@@ -41,9 +41,10 @@ def written_in_place(path: Path) -> None:
 
 
 def replaced_file(path: Path) -> None:
-    """Put a copy in its place, with the time of the original."""
-    shutil.copy2(path, path.with_name("new"))
-    path.with_name("new").replace(path)
+    """Put another file in its place, as a program does that writes a new one and renames it."""
+    new = Path(shutil.copy(path, path.with_name("new")))
+    os.utime(new, ns=(0, path.stat().st_mtime_ns + 1))  # clocks of files are coarse
+    new.replace(path)
 
 
 def removed_file(path: Path) -> None:
@@ -101,7 +102,7 @@ def test_an_engine_that_is_refused_is_closed(
 
     monkeypatch.setattr("harness.engines.loading.open_engine", lambda *_, **__: Opened())
     model = proven(weights)
-    stale = replace(model, file=model.file._replace(state=((0, 0, 0),)))
+    stale = replace(model, file=model.file._replace(state=((0, 0),)))
     with pytest.raises(IntegrityError, match=SAID):
         open_proven(stale, OPTIONS)
     assert closed == ["yes"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from harness.core.architecture import ChannelOrder
+from harness.core.architecture import LONGEST_EDGE_PX, ChannelOrder
 from harness.core.engine import (
     MEMORY_FORMATS,
     MOST_PROCESSES,
@@ -179,6 +179,7 @@ class RecipeOverrides:
         unit="px",
         metavar="PX",
         minimum=32,
+        maximum=LONGEST_EDGE_PX,
     )
     long_edge_max_px: int | None = setting(
         None,
@@ -187,6 +188,7 @@ class RecipeOverrides:
         unit="px",
         metavar="PX",
         minimum=32,
+        maximum=LONGEST_EDGE_PX,
     )
     channel_order: ChannelOrder | None = setting(
         None, help="order of the colours the network is given", none="the model's own"

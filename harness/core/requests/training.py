@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from harness.core.architecture import LONGEST_EDGE_PX
 from harness.core.engine import MOST_PROCESSES, MOST_THREADS, Precision
 from harness.core.requests.inference import NEW_RUN, ModelSpec
 from harness.core.settings import part, setting
@@ -226,6 +227,7 @@ class AugmentConfig:
         unit="px",
         metavar="PX",
         minimum=32,
+        maximum=LONGEST_EDGE_PX,
     )
     """The longest edge changes in proportion."""
     rois_per_image: int | None = setting(

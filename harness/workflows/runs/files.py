@@ -345,13 +345,16 @@ def _damage_of_cell(folder: Path, image_count: int) -> Iterator[str]:
 def _hashes_in_record(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file that a record has; none of a run without a sound record.
 
-    They outlive the list of checksums, from which a line may have been removed with its file.
+    They outlive the list of checksums, from which a line may have been removed with its file. A
+    training may have been recorded with those of its evaluation, which is in a folder of its own.
     """
     try:
         content = read(folder / RECORD)
     except HarnessError:
         return {}
-    hashes = content.get("sha256") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or content.get("kind") == "train":
+        return {}
+    hashes = content.get("sha256")
     return hashes if isinstance(hashes, dict) else {}
 
 

@@ -97,6 +97,7 @@ def training_record(
         verdict=_verdict(job, checks, summary),
         artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
         notes=tuple(dict.fromkeys((*read_notes(run.folder), *last.notes))),
+        sha256={},  # of files of the evaluation, whose own record has them
     )
 
 
