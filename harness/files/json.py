@@ -188,7 +188,8 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
         typed: T = _adapter_of(cast(Any, kind)).validate_python(plain)
     except ValidationError as error:
         faults = [
-            f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
+            f"{_dotted(fault['loc']) or '(root)'}: {_of_files(fault['msg'])}"
+            for fault in error.errors()
         ]
         raise _misfit(where, plain, faults) from error
     # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one. It
@@ -279,6 +280,11 @@ UNKNOWN = "unknown key"
 def _misfit(where: str, plain: Any, faults: list[str]) -> IntegrityError:
     message = f"{where} does not fit its schema:\n  " + "\n  ".join(faults)
     return IntegrityError(message, hint=_newer(plain, faults))
+
+
+def _of_files(message: str) -> str:
+    """What pydantic says, with what Python's tuples are called in files."""
+    return message.replace("valid tuple", "valid list")
 
 
 def _newer(plain: Any, faults: list[str]) -> str | None:

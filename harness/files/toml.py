@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.printable import shown_text
+from harness.core.printable import shown, shown_text
 from harness.core.settings import Setting, checked_value, flat_settings, require_known, value_of
 from harness.files.digest import file_digest
 from harness.files.json import to_typed
@@ -106,6 +106,8 @@ def read_config(path: Path, known: Iterable[Setting], *, command: str) -> Config
     table = read_table(path, what="configuration file")
     meant = table.pop(COMMAND, command)
     # A submitted evaluation takes the file of an evaluation, and data convert no other's.
+    if not isinstance(meant, str):
+        raise UsageError(f"{path}: {COMMAND} must be the name of a command, not {shown(meant)}")
     if meant not in (command, command.removeprefix("submit ")):
         raise UsageError(
             f"{path} is a configuration of harness {meant}, not of harness {command}",

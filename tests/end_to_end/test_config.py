@@ -129,6 +129,10 @@ def test_weights_that_have_changed_are_not_taken_for_those_of_the_run(
             'command = "train"\n',
             "own.toml is a configuration of harness train, not of harness eval",
         ),
+        (
+            'command = ["eval"]\n',
+            "own.toml: command must be the name of a command, not ['eval']",
+        ),
     ],
 )
 def test_a_file_that_says_something_wrong(

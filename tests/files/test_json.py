@@ -86,7 +86,7 @@ def test_whatever_is_written_is_read_as_the_same(tree: Tree) -> None:
         ({"leaf": {"value": "many"}}, "leaf.value.*number"),
         ({"leaf": {"value": 1, "colour": "blue"}}, "leaf.colour: Input should be 'red'"),
         ({"version": 2}, "version: Input should be 1"),
-        ({"more": {}}, "more: Input should be a valid tuple"),
+        ({"more": {}}, "more: Input should be a valid list"),
         ({"version": True}, "version: Input should be (1|a number, got true)"),
         ({"leaf": {"value": True}}, "leaf.value: Input should be a number, got true"),
         ({"leaf": {"value": "1.5"}}, "leaf.value: Input should be a number, got '1.5'"),

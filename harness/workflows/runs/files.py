@@ -125,7 +125,16 @@ def read_run(folder: Path) -> RunFile:
     """
     path = folder / RUN
     if not path.is_file():
-        raise UsageError(f"{folder} holds no run: no {RUN}", hint="runs are made by: harness eval")
+        is_file = folder.is_file()
+        raise UsageError(
+            f"{folder} is a file, not the folder of a run"
+            if is_file
+            else f"{folder} holds no run: no {RUN}",
+            hint="a file of predictions is scored by: harness score --predictions "
+            f"{shlex.quote(str(folder))} --annotations FILE"
+            if is_file
+            else "runs are made by: harness eval",
+        )
     require_undamaged(
         path,
         read_sums(folder).get(RUN),

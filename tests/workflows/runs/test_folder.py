@@ -272,6 +272,10 @@ def test_a_folder_without_a_run_or_with_a_broken_one(
 ) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         read_run(tmp_path)
+    (tmp_path / "own.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"own\.json is a file, not the folder of a run") as told:
+        read_run(tmp_path / "own.json")
+    assert "harness score --predictions" in str(told.value.hint)
     with opened(with_output(request_, tmp_path / "run"), job):
         pass
     plain = json.loads((tmp_path / "run" / RUN).read_text(encoding="utf-8"))
