@@ -61,7 +61,7 @@ def with_harness(url: str, sha256: str, folder: Path) -> None:
     lock = {"schema_version": 1, "artefacts": [artefact], "models": []}
     (folder / LOCK_NAME).write_text(json.dumps(lock), encoding="utf-8")
     command = [sys.executable, "-m", "harness", "download", "--only", "backbones"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def seconds(fetch: Callable[[str, str, Path], None], url: str, sha256: str, root: Path) -> float:
@@ -113,9 +113,11 @@ def main() -> None:
         server = Process(target=serve, args=(path, limit and limit * 1e6, address, done))
         server.start()
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        found = measure(address.get() + "/file", sha256, Path(name), asked.repeats)
-        done.set()
-        server.join()
+        try:
+            found = measure(address.get() + "/file", sha256, Path(name), asked.repeats)
+        finally:
+            done.set()
+            server.join()
     settings = {key: value for key, value in vars(asked).items() if key != "output"}
     versions = {"requests": package_version("requests"), "curl": version_of_curl()}
     keep({"settings": {**settings, **versions}, **found}, asked.output)

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
+from harness import __version__
 from harness.core.errors import IntegrityError
 from harness.core.garbage_collection import collector_paused
 from harness.core.printable import shown
@@ -295,7 +296,7 @@ def _newer(plain: Any, faults: list[str]) -> str | None:
     if not isinstance(plain, dict) or not {SCHEMA, WRITER} & plain.keys():
         return None
     newer = any(one.startswith(f"{SCHEMA}: Input") or UNKNOWN in one for one in faults)
-    if not newer and WRITER not in plain:  # a file that is edited by hand
+    if not newer and plain.get(WRITER, __version__) == __version__:  # it was edited by hand
         return None
     says = f" (it says {shown(plain[WRITER])})" if WRITER in plain else ""
     return (

@@ -237,7 +237,8 @@ def draw_runs(runs: Sequence[RunPoint], path: Path) -> bool:
     except ImportError:
         return False
     form = path.suffix[1:].lower() or "png"
-    if form not in (formats := figure.canvas.get_supported_filetypes()):
+    formats = figure.canvas.get_supported_filetypes().keys() - {"pgf"}  # which needs a TeX
+    if form not in formats:
         raise UsageError(
             f"cannot write {path}: no plot is written as .{form}",
             hint=f"let it end in .png, or in one of: {', '.join(sorted(formats))}",

@@ -146,12 +146,19 @@ def require_state(path: Path, expected: WeightsState) -> None:
     Raises:
         IntegrityError: It was written to or replaced.
     """
-    if weights_state(path) != expected:
-        raise IntegrityError(
-            f"{path} was written to or replaced since it was hashed, so that its hash need not be "
-            "that of what was loaded",
-            hint="wait until what writes it has ended, or make a copy and name that one",
-        )
+    found = weights_state(path)
+    if found == expected:
+        return
+    raise IntegrityError(
+        f"{path} was written to or replaced since it was hashed, so that its hash need not be "
+        f"that of what was loaded\n  expected {_shown(expected)}\n  found    {_shown(found)}",
+        hint="wait until what writes it has ended, or make a copy and name that one",
+    )
+
+
+def _shown(state: WeightsState) -> str:
+    files = [f"{size:,} bytes of time {time_ns} ns" for size, time_ns in state]
+    return ", ".join(files) if any(map(any, state)) else "no file"
 
 
 @contextmanager

@@ -194,10 +194,11 @@ def find_model_file(
         IntegrityError: The file has another content than it must have.
     """
     if engine == "onnx" or engine == "pt2":
+        state = weights_state(find_exported(entry, weights, root, engine))
         path, facts, exported, changed = proven_export(
             entry, architecture, weights, root, categories=categories, kind=engine
         )
-        return ModelFile(path, facts, exported, changed, weights_state(path))
+        return ModelFile(path, facts, exported, changed, state)
     facts = find_checkpoint(lock, entry, weights, root)
     path = Path(facts.path)
     return ModelFile(path, facts, None, False, weights_state(path))

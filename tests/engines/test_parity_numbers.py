@@ -128,6 +128,8 @@ def test_stages_that_cannot_be_subtracted_have_no_largest_difference(other: str)
     row = _difference("backbone p2", found, stage)
     assert (row.max_absolute, row.max_relative, row.ok) == (None, None, False)
     assert row.same_shape == (other in ("infinite", "not a number"))
+    both = _difference("backbone p2", stage * np.float32(math.inf), stage * np.float32(math.inf))
+    assert (both.max_absolute, both.max_relative, both.ok) == (None, None, False)
     same = _difference("backbone p2", stage, stage)
     assert same.ok
     for parts in ([row, same], [same, row]):

@@ -59,10 +59,12 @@ class Difference:
     """
 
     class_index: int
-    """Class of the detection; 0 where there is no score."""
+    """Class of the detection; 0 of an image as a whole, and of a proposal."""
 
     score: float | None
-    """Score of the detection; None of an image as a whole, and of a proposal."""
+    """Score of the detection; None where it is not finite, of an image as a whole, and of a
+    proposal.
+    """
 
     decision: Decision | None
     """What rounding tipped; None when there is no such decision: a fault."""

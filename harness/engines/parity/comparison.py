@@ -170,7 +170,8 @@ def _difference(
     same_shape = found is not None and found.shape == expected.shape
     absolute = relative = None
     if found is not None and same_shape:
-        absolute = finite(float(np.abs(found - expected).max(initial=0.0)))
+        with np.errstate(invalid="ignore"):  # infinite in both
+            absolute = finite(float(np.abs(found - expected).max(initial=0.0)))
         largest = float(np.abs(expected).max(initial=0.0))
         relative = None if absolute is None else finite(absolute / max(largest, 1e-12))
     return StageDifference(

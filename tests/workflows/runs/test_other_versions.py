@@ -110,6 +110,13 @@ def test_a_run_of_a_newer_version_is_refused_with_what_to_do(
     )
 
 
+def test_a_record_of_this_version_that_was_edited_is_not_called_newer(run: Path) -> None:
+    change(run / RECORD, kind="dream")
+    with pytest.raises(IntegrityError, match=r"record\.json does not fit its schema") as caught:
+        READERS["report"](run, run)
+    assert "newer" not in str(caught.value.hint)
+
+
 @pytest.fixture
 def results(tmp_path: Path, embedded_root: Path) -> Path:
     """Accepted numbers, a night and the history, as the first version wrote them."""
