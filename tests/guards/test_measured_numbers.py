@@ -56,7 +56,7 @@ def test_speed_on_a_cpu(repository: Path, results: Path) -> None:
     ]
     assert f"{whole[0]:.1f} / {whole[1]:.1f} times" in row(repository, "whole evaluation, bf16")
     training = [one["times_faster"] for one in read(results, "train_vs_detectron2-R_50-*cpu.json")]
-    assert f"{span(training)} times" in row(repository, "training iteration on two CPU")
+    assert f"{span(training)} times" in row(repository, "training iteration of two images")
 
 
 def test_speed_on_a_gpu(repository: Path, results: Path) -> None:
@@ -81,7 +81,7 @@ def test_equality(repository: Path, results: Path) -> None:
         fast += [one["proofs"][f"fast fp32, {name}"] for name in ("seeded", "amplifying")]
     assert not any(one["unexplained"] for one in fast)
     worst = max(stage["ratio"] for one in fast for stage in one["stages"])
-    assert f"| {worst:.1f} or less" in row(repository, "the default: distance")
+    assert f"| {worst:.1f} or less" in row(repository, "the default, fp32: distance")
 
 
 def test_the_others(repository: Path, results: Path) -> None:
