@@ -14,6 +14,7 @@ from harness.core.requests.inference import EngineOptions, ModelSpec, RecipeOver
 from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
+from harness.zoo.checkpoints import written_since
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.model_file import (
     ModelFile,
@@ -22,6 +23,9 @@ from harness.zoo.model_file import (
     stated_sizes,
     with_recipe,
 )
+
+#: How often weights are loaded that something touches meanwhile.
+LOADS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,14 +201,18 @@ def open_file(
         IntegrityError: The weights do not fit the network, or were written to since they were
             proven.
     """
-    weights = None if file is None else file.path
-    engine = open_engine(
-        name, architecture=architecture, weights=weights, dataset=dataset, options=options
-    )
-    if file is not None:
-        try:
-            file.require_unchanged()
-        except IntegrityError:
-            engine.close()
-            raise
-    return engine
+    for _ in range(LOADS):
+        engine = open_engine(
+            name,
+            architecture=architecture,
+            weights=None if file is None else file.path,
+            dataset=dataset,
+            options=options,
+        )
+        if file is None or file.is_as_proven:
+            return engine
+        engine.close()  # what was loaded need not be what was proven
+        again = file.proven_again()
+        failure = written_since(file.path, file.state, again.state)
+        file = again
+    raise failure

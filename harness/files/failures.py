@@ -138,8 +138,8 @@ def _failure_of_gpu(error: BaseException, then: str) -> HarnessError | None:
     if lacks_gpu_memory(error):
         return RunFailedError(
             f"there is too little memory: {_first_line(said)}",
-            hint="lower --batch-size or --short-edge, or end what else has the memory of the GPU "
-            f"(nvidia-smi); {then}",
+            hint="lower --batch-size or --short-edge, or end what else has the memory (of a "
+            f"GPU: nvidia-smi); {then}",
         )
     if not _is_of_library(error) or not any(words in said for words in GPU_FAILED):
         return None

@@ -15,12 +15,10 @@ from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.progress import Progress
 from harness.core.record import CheckpointFacts
-from harness.core.requests.inference import SIZES
 from harness.core.requests.zoo import ExportRequest
 from harness.core.settings import check_settings
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for, stuff_for
-from harness.data.trained_weights import require_edges
 from harness.engines.opening import own_engine, require_network
 from harness.engines.parity.comparison import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
@@ -276,9 +274,5 @@ def _check_values(request: ExportRequest, kind: ExportFormat) -> None:
             endings = f".{kind} with --format {kind}"
         raise UsageError(f"--output must end in {endings}, got {request.output}")
     check_settings(request)
-    require_edges(
-        *(request.recipe.given.get(name) for name in SIZES),
-        hint="give less with --short-edge and --long-edge-max",
-    )
     if request.network.weights is not None and not request.network.weights.is_file():
         raise UsageError(f"no such checkpoint file: {request.network.weights}")

@@ -20,6 +20,9 @@ from harness.zoo.weights import files_of, require_known_ending
 #: Of each file of some weights: size in bytes, time of modification in nanoseconds.
 WeightsState = tuple[tuple[int, int], ...]
 
+#: Of a file that is not there.
+NO_FILE = (0, 0)
+
 #: Weights that come with the package.
 EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -127,8 +130,8 @@ def weights_state(path: Path) -> WeightsState:
         path: The file or the index.
 
     Returns:
-        For each file its size in bytes and time of modification in nanoseconds; zeros for one that
-        is not there. No inode, which network file systems may change.
+        For each file its size in bytes and time of modification in nanoseconds; `NO_FILE` for one
+        that is not there. No inode, which network file systems may change.
     """
     return tuple(_file_state(one) for one in files_of(path))
 
@@ -147,9 +150,19 @@ def require_state(path: Path, expected: WeightsState) -> None:
         IntegrityError: It was written to or replaced.
     """
     found = weights_state(path)
-    if found == expected:
-        return
-    raise IntegrityError(
+    if found != expected:
+        raise written_since(path, expected, found)
+
+
+def written_since(path: Path, expected: WeightsState, found: WeightsState) -> IntegrityError:
+    """The error of weights that were written to or replaced after they were hashed.
+
+    Args:
+        path: As in ``weights_state``.
+        expected: Their state then.
+        found: Their state now.
+    """
+    return IntegrityError(
         f"{path} was written to or replaced since it was hashed, so that its hash need not be "
         f"that of what was loaded\n  expected {_shown(expected)}\n  found    {_shown(found)}",
         hint="wait until what writes it has ended, or make a copy and name that one",
@@ -180,7 +193,7 @@ def _file_state(path: Path) -> tuple[int, int]:
     try:
         facts = path.stat()
     except OSError:
-        return 0, 0
+        return NO_FILE
     return facts.st_size, facts.st_mtime_ns
 
 

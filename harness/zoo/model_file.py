@@ -17,10 +17,12 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
 from harness.data.trained_weights import is_edge, short_edge_learned
 from harness.zoo.checkpoints import (
+    NO_FILE,
     WeightsState,
     find_checkpoint,
-    require_state,
+    weights_digest,
     weights_state,
+    written_since,
 )
 from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 
@@ -80,13 +82,23 @@ class ModelFile(NamedTuple):
     state: WeightsState
     """The state of the file when it was proven."""
 
-    def require_unchanged(self) -> None:
-        """Check, once an engine has loaded the file, that it is the one that was proven.
+    @property
+    def is_as_proven(self) -> bool:
+        """Whether nothing has written to the file or replaced it since it was proven."""
+        return weights_state(self.path) == self.state
+
+    def proven_again(self) -> ModelFile:
+        """The file as it is now, where it still has the content that was proven.
+
+        A copy of the same content may have taken its place, or its time may have been changed.
 
         Raises:
-            IntegrityError: It was written to or replaced.
+            IntegrityError: It has another content, or is being written to.
         """
-        require_state(self.path, self.state)
+        now = weights_state(self.path)
+        if now[0] == NO_FILE or weights_digest(self.path) != self.checkpoint.sha256:
+            raise written_since(self.path, self.state, now)
+        return self._replace(state=now)
 
 
 def stated_sizes(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,19 +30,24 @@ def proven(weights: Path) -> ProvenModel:
     return prove_model(spec, OPTIONS, annotations=None, recipe=RecipeOverrides())
 
 
+def later(path: Path) -> None:
+    """Give a file another time; clocks of files are coarse."""
+    facts = path.stat()
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+
+
 def written_in_place(path: Path) -> None:
-    """Write the same bytes again; what is loaded while that goes on may have half of them."""
+    """Change the last byte, as a program does that writes into a file."""
     content = path.read_bytes()
     with path.open("r+b") as file:
-        file.write(content)
-    facts = path.stat()
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))  # clocks of files are coarse
+        file.write(content[:-1] + bytes([content[-1] ^ 1]))
+    later(path)
 
 
 def replaced_file(path: Path) -> None:
     """Put another file in its place, as a program does that writes a new one and renames it."""
     new = Path(shutil.copy(path, path.with_name("new")))
-    os.utime(new, ns=(0, path.stat().st_mtime_ns + 1))  # clocks of files are coarse
+    written_in_place(new)
     new.replace(path)
 
 
@@ -52,16 +56,65 @@ def removed_file(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("change", [written_in_place, replaced_file])
-def test_weights_that_changed_after_their_proof_are_not_used(
-    weights: Path, change: Callable[[Path], None]
+class Opened:
+    """An engine that says when it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        Opened.closed += 1
+
+
+def touching(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], *, times: int
+) -> list[Path]:
+    """Let a file be changed each of the first times that it is opened; return what was opened."""
+    opened: list[Path] = []
+
+    def open_engine(*_: object, weights: Path, **__: object) -> Opened:
+        opened.append(weights)
+        if len(opened) <= times:
+            change(weights)
+        return Opened()
+
+    monkeypatch.setattr("harness.engines.loading.open_engine", open_engine)
+    monkeypatch.setattr(Opened, "closed", 0)
+    return opened
+
+
+@pytest.mark.parametrize("change", [written_in_place, replaced_file, removed_file])
+def test_weights_that_change_after_their_proof_are_not_used(
+    weights: Path, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = proven(weights)
-    open_proven(model, OPTIONS).close()
-    change(weights)
+    opened = touching(monkeypatch, change, times=1)
     with pytest.raises(IntegrityError, match=SAID) as refused:
-        open_proven(model, OPTIONS)
+        open_proven(proven(weights), OPTIONS)
     assert "make a copy" in str(refused.value.hint)
+    assert "expected" in refused.value.message
+    assert (len(opened), Opened.closed) == (1, 1)
+
+
+def test_weights_of_another_time_with_the_same_content_are_loaded_again(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = touching(monkeypatch, later, times=2)
+    open_proven(proven(weights), OPTIONS)
+    assert (len(opened), Opened.closed) == (3, 2)
+
+
+def test_weights_that_something_writes_all_the_time_are_refused(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touching(monkeypatch, later, times=100)
+    with pytest.raises(IntegrityError, match=SAID):
+        open_proven(proven(weights), OPTIONS)
+    assert Opened.closed == 3
+
+
+def test_weights_that_rest_are_loaded_once(weights: Path) -> None:
+    engine = open_proven(proven(weights), OPTIONS)
+    assert engine.info.name == "native"
+    engine.close()
 
 
 def test_a_hash_of_a_file_that_is_written_to_meanwhile_is_none(
@@ -89,20 +142,3 @@ def test_each_file_that_an_index_names_is_watched(
     change(tmp_path / "2.safetensors")
     with pytest.raises(IntegrityError, match=SAID):
         require_state(index, state)
-
-
-def test_an_engine_that_is_refused_is_closed(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed: list[str] = []
-
-    class Opened:
-        def close(self) -> None:
-            closed.append("yes")
-
-    monkeypatch.setattr("harness.engines.loading.open_engine", lambda *_, **__: Opened())
-    model = proven(weights)
-    stale = replace(model, file=model.file._replace(state=((0, 0),)))
-    with pytest.raises(IntegrityError, match=SAID):
-        open_proven(stale, OPTIONS)
-    assert closed == ["yes"]

@@ -235,7 +235,7 @@ def test_no_file_is_written_that_states_sizes_it_would_be_refused_for(
     scenes: Path, tmp_path: Path
 ) -> None:
     asked = {"root": scenes, "output": tmp_path / "large.pt2", "long_edge_max_px": 20_001}
-    with pytest.raises(UsageError, match="edge of up to 20,001 px; a file of weights may state"):
+    with pytest.raises(UsageError, match="--long-edge-max must be from 32 to 20000, got 20001 px"):
         export(composed(ExportRequest, **asked), progress=Silent())
     assert not any(tmp_path.iterdir())
 
