@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -45,18 +45,7 @@ class Table:
             rows: Their positions in this table.
         """
         numbers = rows.tolist()
-        return Table(
-            place=self.place[rows],
-            image=self.image[rows],
-            category=self.category[rows],
-            score=self.score[rows],
-            boxes_xywh_px=None if self.boxes_xywh_px is None else self.boxes_xywh_px[rows],
-            sizes_px=None if self.sizes_px is None else self.sizes_px[rows],
-            counts=None if self.counts is None else tuple([self.counts[one] for one in numbers]),
-            keypoints=None
-            if self.keypoints is None
-            else tuple([self.keypoints[one] for one in numbers]),
-        )
+        return self._of(rows, lambda values: tuple([values[one] for one in numbers]))
 
     def between(self, begin: int, end: int, *, most: int | None = None) -> Table:
         """Some consecutive predictions, which share their memory with this table.
@@ -67,6 +56,12 @@ class Table:
             most: How many there are at most, the first; None for all.
         """
         rows = slice(begin, end if most is None else min(end, begin + most))
+        return self._of(rows, lambda values: values[rows])
+
+    def _of(
+        self, rows: Integers | slice, of_each: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    ) -> Table:
+        """Some rows; ``of_each`` takes them from a column that is no array."""
         return Table(
             place=self.place[rows],
             image=self.image[rows],
@@ -74,8 +69,8 @@ class Table:
             score=self.score[rows],
             boxes_xywh_px=None if self.boxes_xywh_px is None else self.boxes_xywh_px[rows],
             sizes_px=None if self.sizes_px is None else self.sizes_px[rows],
-            counts=None if self.counts is None else self.counts[rows],
-            keypoints=None if self.keypoints is None else self.keypoints[rows],
+            counts=None if self.counts is None else of_each(self.counts),
+            keypoints=None if self.keypoints is None else of_each(self.keypoints),
         )
 
     def masks(self) -> list[dict[str, Any]]:

@@ -213,27 +213,7 @@ class SweepAxesKeys(TypedDict, total=False):
     """Images computed at once (default: 1,4 on a CPU, 1,2,4,8,16 on a GPU)."""
 
 
-class CellTimingOptionsKeys(TypedDict, total=False):
-    """Keywords of `CellTimingOptions`."""
-
-    warmup: int
-    """Images inferred before timing begins (default: 5)."""
-
-    repeats: int
-    """Least number of passes over the images (default: 3)."""
-
-    min_duration_s: float
-    """Repeat passes of each cell until this much time was measured (in seconds; default: 3)."""
-
-
-class SweepSettings(
-    ModelSpecKeys,
-    DataSpecKeys,
-    RecipeOverridesKeys,
-    SweepAxesKeys,
-    CellTimingOptionsKeys,
-    total=False,
-):
+class SweepSettings(ModelSpecKeys, DataSpecKeys, RecipeOverridesKeys, SweepAxesKeys, total=False):
     """Keywords of `sweep`, those of `SweepRequest`."""
 
     engine: Literal["native", "detectron2", "torchvision", "onnx", "pt2", "fake"] | None
@@ -257,6 +237,15 @@ class SweepSettings(
 
     ap_tolerance: float
     """AP that a recommended combination may cost (in points; default: 0.1)."""
+
+    warmup: int
+    """Images inferred before timing begins (default: 5)."""
+
+    repeats: int
+    """Least number of passes over the images (default: 3)."""
+
+    min_duration_s: float
+    """Repeat passes of a cell until this much time was measured (in seconds; default: 3)."""
 
     output: str | Path | None
     """Run folder (default: results/runs/<run id>)."""
